@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listeners.lograte.follower import CHUNK, LATE, Follower
+from listeners.lograte.follower import LATE, Follower
+from listeners.lograte.source import CHUNK
 
 LINE = len("000000 a line of some length, as they are\n")
 
@@ -245,6 +246,129 @@ def test_a_new_log_that_begins_as_the_rotated_one_is_not_taken_for_one_that_lost
     # then its lines are read, and those of the rotated one not again
     log.read.remove(0)
     log.assert_all_once(101)
+
+
+def replace(log, text):
+    """Write a text to another file, and give it the name of the log, as rsync does."""
+    new = log.path.with_name("new")
+    new.write_text(text)
+    new.replace(log.path)
+
+
+def write_over(log, text):
+    log.path.write_text(text)
+
+
+def edit(log, text):
+    """Write a text as some editors do, which keep the file under another name."""
+    log.path.rename(log.path.with_name("mail.log~"))
+    log.path.write_text(text)
+
+
+def without_its_beginning(text):
+    return "".join(text.splitlines(keepends=True)[-50:])
+
+
+def without_a_line(text):
+    first, _, rest = text.partition("\n")
+    return f"{first}\n{rest.partition(chr(10))[2]}"
+
+
+@pytest.mark.parametrize("rewrite", [replace, write_over, edit])
+@pytest.mark.parametrize("change", [str, without_its_beginning, without_a_line])
+@pytest.mark.parametrize("count", [8, 100, 3000])
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_a_file_that_is_written_anew_is_not_read_again(begun, rewrite, change, count, is_behind):
+    for _ in range(3):
+        # given lines that were read, all or not
+        begun.write(count)
+        if is_behind:
+            begun.poll()
+            begun.write(1)
+        else:
+            begun.poll()
+        # when the same text is written once more, or some of it
+        rewrite(begun, change(begun.path.read_text()))
+        begun.poll()
+        begun.write(5)
+        begun.poll()
+        begun.now += 2 * LATE
+        begun.poll()
+    # then each line is read once, and nothing is missing
+    begun.assert_all_once(10)
+    assert begun.follower.lost == 0
+
+
+@pytest.mark.parametrize("count", [20, 3000])
+def test_a_mirror_of_a_log_that_is_rotated(begun, tmp_path, count):
+    # given a log and its rotated files that are copied from elsewhere, as by rsync
+    source = tmp_path / "source"
+    source.mkdir()
+    there = Log(source)
+    there.path.write_text(begun.path.read_text())
+    there.written = begun.written
+    for _ in range(4):
+        for number in (count, 7):
+            there.write(number)
+            if number == 7:
+                there.rename()
+                there.write(2)
+            # when
+            for file in source.iterdir():
+                copy = tmp_path / "new"
+                shutil.copy2(file, copy)
+                copy.replace(begun.path.with_name(file.name))
+            begun.poll()
+            begun.now += 2 * LATE
+            begun.poll()
+    # then
+    begun.written = there.written
+    begun.assert_all_once(10)
+    assert begun.follower.lost == 0
+
+
+def test_a_deleted_log_whose_lines_are_all_alike_is_not_taken_for_its_copy(begun):
+    begun.path.write_text("000000 alike\n" * 100)
+    begun.poll()
+    begun.read.clear()
+    begun.path.unlink()
+    begun.path.write_text("000000 alike\n" * 300)
+    begun.poll()
+    assert begun.read == [0] * 300
+
+
+HEADER = "000000 the same in each log\n" * 50
+
+
+@pytest.mark.parametrize("rotations", [1, 3])
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("is_stopped", [False, True])
+@pytest.mark.parametrize("count", [5, 100])
+def test_logs_with_the_same_header_are_told_apart(log, rotations, compress, is_stopped, count):
+    # given logs each of which begins with a header that is longer than the beginning by which one is known
+    log.path.write_text(HEADER)
+    log.written = 1
+    log.poll()
+    for _ in range(2):
+        log.write(17)
+        log.poll()
+        # when they are rotated while the gateway is stopped, or between two looks
+        if is_stopped:
+            log.restart()
+        for _ in range(rotations):
+            log.write(100)
+            log.rename()
+            log.path.write_text(HEADER)
+            log.write(count)
+            if compress:
+                log.compress()
+        for _ in range(3):
+            log.poll()
+            log.now += LATE
+    # then each line is read once
+    log.read = [number for number in log.read if number]
+    log.assert_all_once(1)
+    assert log.follower.lost == 0
 
 
 def test_lines_that_come_late_into_the_renamed_file_are_read(begun):
@@ -561,6 +685,27 @@ def test_an_earlier_version_can_read_where_it_was(begun):
     begun.assert_all_once(10)
 
 
+def test_what_an_earlier_version_has_read_is_not_read_again(begun):
+    # given rotated files that an earlier version knows, by shorter beginnings
+    for _ in range(3):
+        begun.write(100)
+        begun.poll()
+        begun.rename()
+        begun.poll()
+        begun.now += LATE
+        begun.poll()
+    begun.restart()
+    del begun.state["longer"]
+    assert {length for length, _ in begun.state["known"]} == {1024}
+    begun.begin()
+    # when
+    begun.compress()
+    begun.write(5)
+    begun.poll()
+    # then
+    begun.assert_all_once(10)
+
+
 @pytest.mark.parametrize("rotate", ROTATIONS)
 @pytest.mark.parametrize(("ending", "compress"), [(".bz2", bz2.compress), (".xz", lzma.compress)])
 def test_what_another_program_compressed_is_read(begun, rotate, ending, compress):
@@ -741,6 +886,8 @@ ACTS = [
     "later",
     "missing",
     "truncate at a start",
+    "replace",
+    "trim",
 ]
 
 
@@ -766,6 +913,13 @@ def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes, 
                 pass
             case "later":
                 log.now += LATE
+            case "replace" | "trim" if keeps_offset or not log.path.exists():
+                pass
+            case "replace" | "trim":
+                log.poll()
+                text = log.path.read_text()
+                write_over(log, without_its_beginning(text)) if act == "trim" else replace(log, text)
+                log.poll()
             case "missing":
                 log.restart_without_a_file()
             case "truncate at a start":

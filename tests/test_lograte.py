@@ -386,7 +386,7 @@ def test_a_file_that_may_not_be_read_at_first_is_read_from_its_end_later(running
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as context:
-        context.setattr("listeners.lograte.follower.open_plain", denied)
+        context.setattr("listeners.lograte.source.open_plain", denied)
         running.start()
         assert running.read() == (None, None)
         (trouble,) = running.listener.health().troubles

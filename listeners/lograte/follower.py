@@ -2,121 +2,29 @@
 
 An inode is not an identity: it is reused at once (20 times out of 20 on ext4). A file is known by its
 beginning and by the bytes before the offset, which no rotation changes. By these a rotated file is found
-again, under another name or compressed, even after a restart.
+again, under another name or compressed, even after a restart. A file that is written anew, as by an editor or
+by rsync, is known by the lines that were read last.
 """
 
 from __future__ import annotations
 
-import os
-import zlib
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import astuple
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from listeners.lograte.files import open_plain, read, rotated_files, start_of_text, unpacked
-from listeners.lograte.position import HEAD, START, TAIL, Position
+from listeners.lograte.files import read, rotated_files
+from listeners.lograte.position import START, Position
+from listeners.lograte.source import BEGINNING, NOTHING, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-CHUNK = 60_000
-"""Bytes that are read at a time; a line that is longer is cut there. A pipe holds as much."""
 LATE = 10.0
 """Seconds for which a rotated file is still read after its last line: its program may not know yet."""
 _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
 """Positions that are remembered while their files are missing."""
-
-
-class _Source:
-    """An open file and how far it has been read; `since` is when it last grew or was rotated.
-
-    `final` says that it is no longer written to: it is compressed, as its `ending` says.
-    """
-
-    def __init__(self, path: Path, since: float, ending: str = "") -> None:
-        self.final = bool(ending)
-        self.since = since
-        with ExitStack() as opened:
-            plain = opened.enter_context(open_plain(path))
-            self.file = opened.enter_context(unpacked(plain, ending)) if ending else plain
-            self.close = opened.pop_all().close
-        about = os.fstat(plain.fileno())
-        self.inode = (about.st_dev, about.st_ino)
-        self.position, self._last, self._start = START, b"", 0
-        self._is_cut = False
-        self.is_behind = False
-
-    def key(self, length: int = HEAD) -> tuple[int, int]:
-        """Return how long the beginning of the file's text is, up to a length, and its checksum."""
-        self._start = self._start or start_of_text(self.file)
-        head = read(self.file, self._start, length)
-        return len(head), zlib.crc32(head)
-
-    def begin(self, position: Position) -> None:
-        """Go on from a position."""
-        before = min(position.offset, TAIL)
-        self.position, self._start = position, position.start
-        self._last = read(self.file, position.offset - before, before)
-
-    def begin_at_end(self) -> None:
-        """Go on after the last whole line."""
-        size = os.fstat(self.file.fileno()).st_size
-        last = read(self.file, size - CHUNK, CHUNK)
-        offset = size - len(last) + last.rfind(b"\n") + 1 if b"\n" in last else size
-        start = start_of_text(self.file)
-        self.begin(Position.at(self.file, max(offset, start), start))
-
-    def begin_after_cut(self, position: Position) -> None:
-        """Go on from a position in a file whose text before it is gone or different."""
-        before = read(self.file, position.offset - 1, CHUNK)
-        if not before:
-            self.begin_at_end()
-            return
-        offset = position.offset + max(0, before.find(b"\n"))
-        self.begin(Position.at(self.file, offset, position.start))
-
-    def _take(self, data: bytes) -> None:
-        """Go on after these bytes. The file is not read for this: it may be another one by now."""
-        offset, head, _, start = astuple(self.position)
-        self._last = (self._last + data[-TAIL:])[-TAIL:]
-        head = zlib.crc32(data[: max(0, start + HEAD - offset)], head)
-        self.position = Position(offset + len(data), head, zlib.crc32(self._last), start)
-
-    def lines(self, is_over: Callable[[], bool], *, rest: bool = False) -> Iterator[bytes]:
-        """Yield whole lines, some at a time; the file has been read so far when the next are asked for.
-
-        It ends where the file has been truncated, or when the time `is_over`: then it `is_behind`. With
-        `rest` a last line without an end counts as well.
-        """
-        data = b""
-        self.is_behind = False
-        if not self.position.is_begun and (start := start_of_text(self.file)) != self.position.start:
-            self.begin(Position.at(self.file, start, start))
-        while True:
-            offset = self.position.offset
-            data += read(self.file, offset + len(data), CHUNK - len(data))
-            if not self.final and not self.position.holds(self.file):
-                return
-            end = data.rfind(b"\n") + 1
-            is_cut = not end and len(data) == CHUNK
-            if is_cut or (rest and not end):
-                end = len(data)
-            if not end:
-                return
-            lines = data[:end]
-            # The rest of a line that was cut is not a line.
-            if whole := lines.partition(b"\n")[2] if self._is_cut else lines:
-                yield whole
-            self._take(lines)
-            self._is_cut = is_cut
-            data = data[end:]
-            if is_over():
-                self.is_behind = True
-                return
 
 
 class Follower:
@@ -137,9 +45,11 @@ class Follower:
         self._path = path
         self._folders = {path.parent, olddir or path.parent}
         self._now = now
-        self._sources: list[_Source] = []
+        self._sources: list[Source] = []
         self._is_over: Callable[[], bool] = lambda: False
-        self._known: dict[tuple[int, int], None] = {}
+        # By their keys, those that earlier versions know.
+        self._known: dict[tuple[int, int], tuple[int, int]] = {}
+        self._held: dict[Position, list[bool]] = {}
         self._wanted: dict[Position, float | None] = {}
         self._looked_at: set[tuple[int, int, int]] = set()
         self.is_first = not self._recall(state)
@@ -153,7 +63,9 @@ class Follower:
                     return False
                 if position.is_begun:
                     self._wanted[position] = None if each in given_up else self._now()
-            self._known = {(int(length), int(crc)): None for length, crc in state["known"]}
+            known = [(int(length), int(crc)) for length, crc in state["known"]]
+            longer = [(int(length), int(crc)) for length, crc in state.get("longer", known)]
+            self._known = dict(zip(longer, known, strict=True))
             return True
         return False
 
@@ -161,15 +73,17 @@ class Follower:
         """Return where it is, as JSON can have it."""
         self.has_rotated = False
         wanted = [position for position, since in self._wanted.items() if since is not None]
-        positions = [*wanted, *(source.position for source in self._sources)]
+        positions = [*wanted, *(source.position for source in self._sources if not source.is_replaced)]
+        known = [
+            (longer, key)
+            for longer, key in self._known.items()
+            if all(each.position.is_begun or each.key(longer[0]) != longer for each in self._sources)
+        ]
         return {
             "positions": [position.numbers for position in positions],
             "given_up": [each.numbers for each, since in self._wanted.items() if since is None],
-            "known": [
-                [length, crc]
-                for length, crc in self._known
-                if all(each.position.is_begun or each.key(length) != (length, crc) for each in self._sources)
-            ],
+            "known": [[*key] for _, key in known],
+            "longer": [[*longer] for longer, _ in known],
         }
 
     def close(self) -> None:
@@ -208,7 +122,7 @@ class Follower:
                 self._wanted[position] = None
                 self.lost += 1
 
-    def _read(self, source: _Source, *, rest: bool = False) -> Iterator[bytes]:
+    def _read(self, source: Source, *, rest: bool = False) -> Iterator[bytes]:
         with suppress(*[OSError] if source.final else []):
             for lines in source.lines(self._is_over, rest=rest or source.final):
                 yield lines
@@ -231,10 +145,15 @@ class Follower:
         """
         current = self._sources[-1] if self._sources else None
         is_truncated = current is not None and not current.position.holds(current.file)
+        self._held.clear()
         if current and is_truncated:
-            self._wanted[current.position] = self._now()
-            self._wanted = dict([*self._wanted.items()][-_WANTED:])
-            current.begin(START)
+            if place := self._place_in(current, current):
+                current.begin(place)
+                self.has_rotated, is_truncated = True, False
+            else:
+                self._wanted[current.position] = self._now()
+                self._wanted = dict([*self._wanted.items()][-_WANTED:])
+                current.begin(START)
         new = missing = None
         try:
             new = self._open_new(current)
@@ -253,7 +172,7 @@ class Follower:
         self.is_first = False
         return missing
 
-    def _open_new(self, current: _Source | None) -> _Source | None:
+    def _open_new(self, current: Source | None) -> Source | None:
         """Return the file that is there now, where it is not the current one."""
         try:
             about = self._path.stat()
@@ -263,42 +182,74 @@ class Follower:
             raise
         if current and current.inode == (about.st_dev, about.st_ino):
             return None
-        new = _Source(self._path, self._now())
+        new = Source(self._path, self._now())
         if self.is_first:
             new.begin_at_end()
+        elif current and (place := self._place_in(new, current)):
+            new.begin_beside(current, place)
+            current.is_replaced = True
         else:
             self._go_on(new, is_log=True)
         return new
 
-    def _go_on(self, source: _Source, *, is_log: bool = False) -> None:
+    def _place_in(self, log: Source, left: Source) -> Position | None:
+        """Return where a log that was written anew goes on after what was read, unless that was rotated."""
+        place = left.place_in(log.file)
+        return None if place and self._holders(left.position) else place
+
+    def _go_on(self, source: Source, *, is_log: bool = False) -> None:
         """Move a source to where its file was left; a power cut may have cut off the end of the log."""
-        wanted = sorted(self._wanted, key=lambda each: each.offset, reverse=True)
-        if found := next((each for each in wanted if each.holds(source.file)), None):
-            source.begin(found)
-        elif is_log and (found := next(filter(partial(self._is_cut, source), wanted), None)):
+        found = self._left_in_log(source) if is_log else self._left_in(source)
+        if found and is_log and not found.holds(source.file):
             source.begin_after_cut(found)
-        elif found := next((each for each in wanted if each.fits(source.file)), None):
+        elif found:
             source.begin(found)
         if found:
             del self._wanted[found]
 
-    def _is_cut(self, log: _Source, position: Position) -> bool:
-        """Tell whether the log begins like the file of a position, which is not a rotated one."""
-        if not position.begins(log.file):
-            return False
-        for path, _, ending in rotated_files(self._path, self._folders):
-            with suppress(OSError), closing(_Source(path, 0.0, ending)) as rotated:
-                if position.holds(rotated.file):
-                    return False
-        return True
+    def _left_in_log(self, log: Source) -> Position | None:
+        """Return the position at which the log was left, unless that is one of a rotated file."""
+        begun = [each for each in self._by_offset() if each.begins(log.file)]
+        for each in begun:
+            if each.holds(log.file) and all(self._holders(each, log)):
+                return each
+        return next((each for each in begun if not self._holders(each, log)), None)
 
-    def _open_rotated(self, written: _Source | None) -> list[_Source]:
+    def _by_offset(self) -> list[Position]:
+        return sorted(self._wanted, key=lambda each: each.offset, reverse=True)
+
+    def _left_in(self, source: Source) -> Position | None:
+        """Return the position at which a rotated file was left, if it is one of those wanted.
+
+        A copy may have been made before all was read. One that is known has the position if no other file has
+        it: each may have the same header.
+        """
+        wanted = self._by_offset()
+        if found := next((each for each in wanted if each.holds(source.file)), None):
+            is_known = source.begins_with(self._known)
+            return None if is_known and not all(self._holders(found)) else found
+        return next((each for each in wanted if each.fits(source.file) and not self._holders(each)), None)
+
+    def _holders(self, position: Position, log: Source | None = None) -> list[bool]:
+        """Return of each rotated file that has a position, and is no copy of the log, whether it is known."""
+        if log is None and position in self._held:
+            return self._held[position]
+        held = []
+        for path, _, ending in rotated_files(self._path, self._folders):
+            with suppress(OSError), closing(Source(path, 0.0, ending)) as rotated:
+                if position.holds(rotated.file) and not (log and log.begins_like(rotated)):
+                    held.append(rotated.begins_with(self._known))
+        if log is None:
+            self._held[position] = held
+        return held
+
+    def _open_rotated(self, written: Source | None) -> list[Source]:
         """Return the rotated files that are not known yet, the oldest first.
 
         `written` is the file itself, None if it was truncated since the last look.
         """
         added, looked_at = [], set()
-        open_now = [*self._sources, *filter(None, [written])]
+        open_now = [each for each in (*self._sources, written) if each and not each.is_replaced]
         for path, about, ending in rotated_files(self._path, self._folders):
             signature = (about.st_ino, about.st_mtime_ns, about.st_size)
             if signature in self._looked_at:
@@ -306,21 +257,28 @@ class Follower:
                 continue
             looked_at.add(signature)
             with self._unread(path), ExitStack() as opened:
-                source = _Source(path, self._now(), ending)
+                source = Source(path, self._now(), ending)
                 opened.callback(source.close)
                 if source.inode != (about.st_dev, about.st_ino):  # it has been renamed by now
                     looked_at.remove(signature)
                     continue
-                key, is_new = source.key(), self._is_new(source)
-                same = [each for each in open_now if each.key(key[0]) == key]
-                if is_new and written and (written in same or written.position.fits(source.file)):
+                key, is_new = source.key(BEGINNING), self._is_new(source)
+                same = [each for each in open_now if each.begins_like(source)]
+                if is_new and written and (written in same or not written.position.holds(written.file)):
                     # It was copied, and is about to be truncated: the next poll shows it.
                     looked_at.remove(signature)
                     continue
-                if key[0]:
-                    self._known[key] = None
-                if is_new and not same and not self.is_first:  # what is open was renamed, or compressed
+                left = next((each for each in open_now if each.is_left_in(source)), None)
+                if is_new and left and same in ([], [left]):
+                    source.begin_beside(left, left.position)
+                    is_new = bool(read(source.file, source.position.offset, 1))
+                elif is_new and not same and not self.is_first:  # what is open was renamed, or compressed
                     self._go_on(source)
+                else:
+                    is_new = False
+                if key != NOTHING:
+                    self._known[key] = source.key()
+                if is_new:
                     added.append(source)
                     opened.pop_all()
         self._looked_at = looked_at
@@ -328,16 +286,15 @@ class Follower:
             del self._known[key]
         return added
 
-    def _is_new(self, source: _Source) -> bool:
+    def _is_new(self, source: Source) -> bool:
         """Tell whether a rotated file is to be read; a short one that was seen may have grown since.
 
         One that was seen, and was open when the last run ended, is read on from there.
         """
-        key = source.key()
-        if any(since is not None and each.fits(source.file) for each, since in self._wanted.items()):
+        found = self._left_in(source)
+        if found and self._wanted[found] is not None:
             return True
-        short = (each for each in self._known if each[0] < HEAD)
-        return bool(key[0]) and key not in self._known and all(source.key(n) != (n, crc) for n, crc in short)
+        return source.key() != NOTHING and not source.begins_with(self._known)
 
     @contextmanager
     def _unread(self, path: Path) -> Iterator[None]:
