@@ -246,11 +246,7 @@ class Daemon:
         if renamed:
             self._spool.syncing.sync()  # after a power cut each would go on at the place of another
         if gone:
-            log.warning(
-                "readings that wait only for a destination that was removed, and go with the next delivery "
-                "unless it is back before: %s",
-                gone,
-            )
+            log.warning("readings for a removed destination alone, which go unless it is back soon: %s", gone)
         have_clock = [name for name, each in wanted.items() if each.has_clock]
         self._dating.set_consumers(have_clock)
         self._present.configure(configuration.listeners, configuration.nodes)

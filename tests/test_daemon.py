@@ -230,13 +230,16 @@ def test_what_waits_for_a_destination_that_is_switched_off_is_said(file, server,
         file.write_text(file.read_text() + "active = no\n")
         # then that is said, and not again once they are gone, with the next one
         wait_until(
-            lambda: "removed, and go with the next delivery unless it is back before: 3\n" in caplog.text
+            lambda: (
+                "readings for a removed destination alone, which go unless it is back soon: 3\n"
+                in caplog.text
+            )
         )
         push(port, "15 3")
         wait_until(lambda: len(stored(server)) == 4 and gateway._spool.waiting() == [])
     with running(file):
         pass
-    assert caplog.text.count("only for a destination that was removed") == 1
+    assert caplog.text.count("for a removed destination alone") == 1
 
 
 def test_the_disk_is_made_to_write_in_time_and_by_no_listener(file, server, port, monkeypatch):
