@@ -126,6 +126,28 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
     spool.close()
 
 
+@pytest.mark.parametrize(("after", "renamed"), [(["a"], {}), (["a", "c"], {"c": "b"})])
+def test_a_dispatcher_removed_or_renamed_while_there_is_no_disk_has_no_place_on_it(
+    path, clock, monkeypatch, after, renamed
+):
+    # given a start without a disk, and a dispatcher that has got some of it
+    disk = Trouble(monkeypatch, readable=False)
+    spool = open_queue(path, "a", "b", clock=clock)
+    spool.put([frame(n) for n in range(10)])
+    sent = spool.peek("b", 4)[-1][0]
+    spool.mark_sending("b", sent)
+    spool.done("b", sent)
+    # when it is removed or renamed before there is a disk
+    spool.set_consumers(after, renamed)
+    disk.on = False
+    some_time_passes(spool, clock)
+    # then all moves there, and each goes on where it was
+    assert spool.trouble == ""
+    assert values(spool, "a") == [*range(10)]
+    assert [values(spool, who) for who in renamed] == [[4, 5, 6, 7, 8, 9]] * len(renamed)
+    spool.close()
+
+
 @pytest.mark.parametrize("before", [0, 20])
 def test_where_there_was_no_disk_at_the_start_and_too_much_came_meanwhile_the_file_is_sound_afterwards(
     path, clock, monkeypatch, caplog, before

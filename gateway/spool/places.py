@@ -299,7 +299,7 @@ class Places:
         at_start = before._at_start + shift
         self._in_doubt = {who: max(upto, at_start) for who, upto in self._in_doubt.items()}
         for who, mark in before._marks.items():
-            if mark.upto >= PROVISIONAL:
+            if mark.upto >= PROVISIONAL and who in before.consumers:  # no other has a place here
                 kept = (pin for pin in mark.pins if pin.upto + shift > least)
                 pins = tuple(pin._replace(upto=pin.upto + shift) for pin in kept)
                 self._marks[who] = mark._replace(upto=max(least, mark.upto + shift), pins=pins)
