@@ -47,8 +47,8 @@ def history(tmp_path):
     return made
 
 
-def test_only_its_owner_may_read_it(history, tmp_path):
-    assert (tmp_path / "history.db").stat().st_mode & 0o777 == 0o600
+def test_only_its_owner_and_its_group_may_read_it(history, tmp_path):
+    assert (tmp_path / "history.db").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("places", ["[", "[1]", "7", '{"epoch": null}', '{"epoch": 1e999}', "[" * 100_000])

@@ -123,8 +123,10 @@ class History:
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            if not os.path.lexists(self._file):  # SQLite would let others read it
-                os.close(open_file(self._file, os.O_RDWR | os.O_CREAT))
+            if not os.path.lexists(self._file):  # SQLite would let all read it
+                fd = open_file(self._file, os.O_RDWR | os.O_CREAT)
+                os.fchmod(fd, 0o640)
+                os.close(fd)
             with (
                 as_owner(self._file.parent),
                 contextlib.closing(sqlite3.connect(self._file, timeout=10, isolation_level=None)) as db,
