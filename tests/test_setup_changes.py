@@ -16,7 +16,7 @@ from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions, Refused
 from listeners.commands.setup.reading import Reading
 from listeners.commands.setup.sending import Sending, read_broker, read_ways, ways_of
-from listeners.onewire.commands.relabel import set_label
+from listeners.onewire.commands.relabel import has_sensor, set_label
 from listeners.onewire.commands.roster import roster
 from listeners.onewire.commands.survey import OwnListeners, Survey
 from listeners.onewire.drivers.ds2482 import Ds2482
@@ -210,6 +210,20 @@ def test_a_bridge_at_another_address_takes_the_section_that_names_no_sensor(draf
     survey = Survey("x", {"ds2482": report([CELLAR], node="1")}, types={"ds2482": "ds2482"})
     lines = added(draft, survey, listeners={"ds2482": bridge})
     assert sorted(lines) == ["address = 0x1b", "bus = 3", f"sensor1 = {CELLAR}"]
+
+
+def test_a_sensor_is_only_where_the_file_has_it(draft_of):
+    # given a file whose sensor at 1 is not the one that a running gateway has there
+    draft = draft_of(SMALL.format(f"sensor1 = {FLOW}, old\nsensor2 = no id"))
+    # then only that is found, whatever section and index are asked for
+    found = [
+        (section, index, rom)
+        for section in ("bridge", "gone")
+        for index in (1, 2, 3)
+        for rom in (CELLAR, FLOW)
+        if has_sensor(draft, section, index, rom)
+    ]
+    assert found == [("bridge", 1, FLOW)]
 
 
 def test_a_label_changes_and_the_id_stays_as_it_is_written(draft_of):

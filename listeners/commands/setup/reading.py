@@ -17,7 +17,7 @@ from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions
 from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.listing import about
-from listeners.onewire.commands.relabel import set_label
+from listeners.onewire.commands.relabel import has_sensor, set_label
 from listeners.onewire.commands.roster import roster
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from listeners.onewire.commands.survey import Survey
     from listeners.onewire.rom import Rom
 
+_BEHIND = (
+    "  The file has another sensor there than the running gateway. Run setup again once that has taken the",
+    "  last edit: oemgateway status says whether it has.",
+)
 _WARM = "warm"
 _NONE = ("", "no", "none")
 
@@ -97,7 +101,10 @@ class Reading:
         for rom, label in (self._warmed(labels) if wanted is None else wanted).items():
             if label != labels[rom]:
                 for section, key in places[rom]:
-                    set_label(self.draft, section, key, label)
+                    if has_sensor(self.draft, section, int(key.removeprefix("sensor")), rom):
+                        set_label(self.draft, section, key, label)
+                    else:
+                        say([f"{rom} ({section}, {key}) gets no name:", *_BEHIND])
 
     def _warmed(self, labels: Mapping[Rom, str]) -> dict[Rom, str]:
         """Name one sensor after the other as it is warmed by hand."""

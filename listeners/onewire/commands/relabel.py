@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.conf.edit import Draft
@@ -26,11 +27,20 @@ def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
     listeners = draft.sections("listeners")
     part = read_part(draft.text, "listeners", listeners[section]) if section in listeners else None
     entry = part.entries.get(key) if part else None
-    if entry is None or Slots.parse_entry(index, entry.value).rom != rom:
+    if entry is None or not has_sensor(draft, section, index, rom):
         raise ValueError(f"{file}: [[{section}]] does not have {rom} as {key}: label it there by hand")
     new = set_label(draft, section, key, label)
     draft.write()
     return f"{file}:{entry.line}: {new}"
+
+
+def has_sensor(draft: Draft, section: str, index: int, rom: Rom) -> bool:
+    """Tell whether a section has a sensor at an index."""
+    known = draft.sections("listeners")
+    entry = draft.values("listeners", section).get(f"sensor{index}") if section in known else None
+    with suppress(ValueError):
+        return entry is not None and Slots.parse_entry(index, entry).rom == rom
+    return False
 
 
 def set_label(draft: Draft, section: str, key: str, label: str) -> str:
