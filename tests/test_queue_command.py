@@ -400,7 +400,10 @@ def test_a_gateway_that_does_not_answer_keeps_its_file(filled, queue, file, tmp_
 
 
 def test_a_gateway_of_another_version_says_what_it_answers(filled, queue, tmp_path):
-    other = control.Control(tmp_path / "state/control", {"status": answer})
+    other = control.Control(
+        tmp_path / "state/control",
+        {"status": lambda: {**answer(), "file": str(tmp_path / "oemgateway.conf")}},
+    )
     status, _, said = queue()
     assert status == 1
     assert said == "oemgateway: the gateway says: queue is not a question this daemon answers: status\n"
@@ -416,7 +419,10 @@ def test_a_gateway_that_hangs_is_not_taken_for_none(filled, queue, monkeypatch):
 
 
 def test_a_gateway_that_breaks_off_is_one_line(filled, queue, tmp_path, monkeypatch):
-    other = control.Control(tmp_path / "state/control", {"status": answer})
+    other = control.Control(
+        tmp_path / "state/control",
+        {"status": lambda: {**answer(), "file": str(tmp_path / "oemgateway.conf")}},
+    )
     real = control.ask
 
     def ask(path: Path, what: str, **arguments: object) -> object:
@@ -436,7 +442,13 @@ def test_an_import_that_is_interrupted_says_how_much_of_it_is_in_the_queue(
 ):
     # given: a file of several pieces, and Ctrl-C when the second of them is in the queue
     spool = open_queue(path, "a", "b")
-    gateway = control.Control(tmp_path / "state/control", {"status": answer, **QueueAnswers(spool).by_name()})
+    gateway = control.Control(
+        tmp_path / "state/control",
+        {
+            "status": lambda: {**answer(), "file": str(tmp_path / "oemgateway.conf")},
+            **QueueAnswers(spool).by_name(),
+        },
+    )
     real = control.ask
     admitted: list[int] = []
 
@@ -467,7 +479,10 @@ def test_an_import_without_an_answer_is_not_said_to_have_put_nothing_into_the_qu
     # given: a gateway that is killed when it has put the readings into the queue
     spool = open_queue(path, "a", "b")
     answers = QueueAnswers(spool).by_name()
-    gateway = control.Control(tmp_path / "state/control", {"status": answer, **answers})
+    gateway = control.Control(
+        tmp_path / "state/control",
+        {"status": lambda: {**answer(), "file": str(tmp_path / "oemgateway.conf")}, **answers},
+    )
     real = control.ask
 
     def ask(path: Path, what: str, **arguments: object) -> object:
@@ -617,3 +632,20 @@ def test_a_gateway_that_is_just_starting_is_waited_for(tmp_path):
         later.join()
     assert (done.returncode, done.stderr) == (0, "")
     assert "log: none waits" in done.stdout
+
+
+def test_the_queue_of_a_gateway_with_another_file_is_left_alone(tmp_path):
+    # given a gateway, and a second file that names the same socket
+    text = (
+        f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n"
+        "[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    file, other = tmp_path / "oemgateway.conf", tmp_path / "other.conf"
+    for each in (file, other):
+        each.write_text(text)
+    with GatewayProcess(file):
+        # when its queue is asked for with the second one
+        done = command("--config-file", other, "queue", "drop", "--waiting", "--yes")
+    # then nothing is done, and it says which file that is
+    assert done.returncode == 1
+    assert f"runs with {file}: name that as --config-file, or give {other} a socket of its own" in done.stderr

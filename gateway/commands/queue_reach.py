@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.conf import config
+from gateway.paths import DEFAULT_FILE
 from gateway.present.asking import RunningGateway
 from gateway.present.queue_answers import QueueAnswers
 from gateway.process.holders import of_file
@@ -53,10 +54,15 @@ def _open_unless_it_runs(gateway: RunningGateway, config_file: Path) -> Spool | 
     until = time.monotonic() + _START
     while True:
         try:
-            gateway.status()
+            status = gateway.status()
         except ConnectionError:
             configuration = config.read(config_file)
         else:
+            if config_file != DEFAULT_FILE and not gateway.runs_with(config_file, status):
+                raise OSError(
+                    f"the gateway at {gateway.socket} runs with {status.file}: name that as --config-file, "
+                    f"or give {config_file} a socket of its own ([gateway] socket)"
+                )
             return None
         file = configuration.gateway.find_state_dir() / "queue.db"
         try:
