@@ -42,7 +42,7 @@ _NOT_WRITTEN = re.compile(
     r"[^\n]{1,300}?/feed/engine/"
 )
 """What PHP prints before the answer if a feed cannot be written, as on a full disk. That a file cannot be
-opened is shown up to Emoncms 11.2; later ones hide it (measured with 9.8.30 to 11.16.8)."""
+opened is shown up to Emoncms 11.2 (measured with 9.8.30 to 11.16.8), and also where a feed is only read."""
 
 _DAMAGED = re.compile(
     r"Uncaught (?:(?:Type|Value|Arithmetic|DivisionByZero)Error\b|"
@@ -197,7 +197,7 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     last = last_line(body)
-    if lost := _NOT_WRITTEN.search(body):
+    if (lost := _NOT_WRITTEN.search(body)) and (last == "ok" or lost[0].startswith("fwrite")):
         cure = "make room on its disk, repair it, or let its web server write to the folder of its feeds"
         return _NotWritten(f"its feeds are not written ({excerpt(lost[1], secret)}): {cure}")
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
